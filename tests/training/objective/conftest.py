@@ -12,7 +12,7 @@ from tests.stand_ins import put_modules
 from torch.overrides import TorchFunctionMode
 
 from nemotron.training import bridge
-from nemotron.training.bridge import MicroBatch
+from nemotron.training.bridge import MicroBatch, v06
 from nemotron.training.cpu.device import CudaToCpu
 
 torch.set_num_threads(1)  # for small tensors; the threads of several test processes would wait for each other's cores
@@ -34,7 +34,7 @@ def unwrap_model(models):
 class Line:
     """The release line: a micro-batch is what the iterator gives, its mask included."""
 
-    MTP_SUMS = MTP_SUMS
+    MTP_SUMS = v06.MTP_SUMS
 
     def model_chunk(self, model):
         return getattr(model, "chunk", 0)

@@ -60,7 +60,12 @@ def test_a_run_that_diverges_says_what_is_left(tmp_path, saved, told):
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("worker: [Errno 28] No space left on device")],
+    [
+        OSError(errno.ENOSPC, "of one language"),
+        OSError(errno.EDQUOT, "of another"),
+        RuntimeError("worker: [Errno 28] No space left on device"),
+        RuntimeError("worker: [Errno 122] Disk quota exceeded"),
+    ],
 )
 def test_a_full_disk_says_where_how_much_and_what_is_left(tmp_path, error):
     saved = write_checkpoint(tmp_path, 20)
@@ -151,7 +156,13 @@ def test_the_log_begins_with_rank_iteration_and_reason_and_keeps_the_traceback(c
 
 @pytest.mark.parametrize(
     "told_by_torch",
-    ["[gloo/transport/tcp/pair.cc:553] Connection closed by peer [10.0.0.2]:1234", "NCCL: remote process exited"],
+    [
+        "[gloo/transport/tcp/pair.cc:553] Connection closed by peer [10.0.0.2]:1234",
+        "[gloo/transport/tcp/pair.cc:525] Read error [10.0.0.2]:1234: Connection reset by peer",
+        "[gloo/transport/tcp/pair.cc:446] writev [10.0.0.2]:1234: Broken pipe",
+        "NCCL: remote process exited",
+        "NCCL communicator was aborted on rank 3.",
+    ],
 )
 def test_the_ranks_that_are_left_point_at_the_one_that_ended_first(told_by_torch, tmp_path):
     with (

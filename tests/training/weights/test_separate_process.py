@@ -70,6 +70,7 @@ def test_a_process_that_fails_shows_the_end_of_its_output(process, code):
     "line",
     [
         "OSError: [Errno 28] No space left on device: '/models/mine'",
+        "OSError: [Errno 122] Disk quota exceeded: '/models/mine'",
         "safetensors_rust.SafetensorError: Error while serializing: I/O error: ... (os error 28)",
         "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0",
     ],
