@@ -32,12 +32,24 @@ def shown(capsys, *arguments):
 
 
 def test_the_list_has_each_names_latest_and_aliased_versions(capsys):
-    lines = [line.split() for line in shown(capsys, "list").splitlines()]
+    assert run(["artifacts", "list"]) == 0
+    printed = capsys.readouterr()
+    assert "older versions" not in printed.err
+    lines = [line.split() for line in printed.out.splitlines()]
     assert [line[0] for line in lines] == ["artifact", "Data:v1", "Data:v2", "Model:v1", "Model-hf:v1"]
     assert lines[1][-1] == "tiny"
     assert max(map(len, shown(capsys, "list").splitlines())) <= 80
     listed = json.loads(shown(capsys, "list", "Data", "--json"))
     assert [(each["reference"], each["aliases"]) for each in listed] == [("Data:v1", ["tiny"]), ("Data:v2", ["latest"])]
+
+
+def test_the_list_says_how_many_versions_it_leaves_out(root, capsys):
+    for number in range(3):
+        log_artifact(name="Model", type="model", path=root.parent / "Model", root=root, metadata={"n": number})
+    assert run(["artifacts", "list"]) == 0
+    printed = capsys.readouterr()
+    assert "3 older versions" in printed.err
+    assert [line.split()[0] for line in printed.out.splitlines() if "Model:" in line] == ["Model:v4"]
 
 
 @pytest.mark.parametrize("name", ["Data", "Data:latest", "Data:v2", "./Data"])

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from nemotron.cli.app import run
+from nemotron.cli.dry_run import Report
 from nemotron.launch.profiles import env_file
 
 COMMANDS = (["super3", "data", "prep", "sft"], ["super3", "sft"], ["super3", "pipe"])
@@ -74,6 +75,15 @@ def test_json_is_one_object(data, env_toml, capsys, command, where):
     if where:
         assert found["stages"][-1]["launch_script"].startswith("#!/usr/bin/env bash\n")
         assert found["stages"][-1]["container"] == "i"
+
+
+def test_a_stage_is_a_table_and_scripts_below_their_titles(capsys):
+    with Report("nemotron x") as report:
+        report.stage("sft", [("nodes", "2")], {"launch script": "#!/bin/bash\n", "sbatch": "#SBATCH\n"})
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[0] == "Stage sft"
+    assert lines[1].split() == ["nodes", "2"]
+    assert lines[2:6] == ["launch script", "#!/bin/bash", "sbatch", "#SBATCH"]
 
 
 def test_a_refusal_is_the_exit_code_and_is_in_the_json(data, env_toml, capsys):
