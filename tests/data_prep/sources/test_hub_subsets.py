@@ -110,3 +110,14 @@ def test_a_split_is_told_by_many_words(split, words):
     for word in words.split():
         for path in (f"data/{word}-00000-of-00001.parquet", f"{word}.jsonl", f"{word}/a.jsonl"):
             assert _by_words([path]) == {split: [path]}, path
+
+
+def test_the_files_of_a_subset_may_be_numbered() -> None:
+    paths = ["chat.jsonl", "math-00000-of-00012.jsonl", "math-00011-of-00012.jsonl", "math-1-of-2-easy.jsonl"]
+    assert choose_files(Dataset("d", "hf://org/name", subset="math"), paths, "") == paths[1:3]
+    assert choose_files(Dataset("d", "hf://org/name", subset="math-1-of-2-easy"), paths, "") == paths[3:]
+
+
+def test_folders_named_like_splits_are_no_subsets() -> None:
+    paths = [f"{folder}/rows.jsonl" for folder in ("train", "training", "test")]
+    assert choose_files(Dataset("d", "hf://org/name"), paths, "") == paths[:2]

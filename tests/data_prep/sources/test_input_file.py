@@ -17,6 +17,10 @@ from nemotron.data_prep.sources.input_file import (
     [
         ("data/part.00.jsonl.zst", "jsonl", "part.00"),
         ("Chat.JSONL", "jsonl", "Chat"),
+        ("chat.ndjson", "jsonl", "chat"),
+        ("chat.pq", "parquet", "chat"),
+        ("chat.feather", "arrow", "chat"),
+        ("chat.tsv", "tsv", "chat"),
         ("chat.csv.gz", "csv", "chat"),
         ("chat.parquet", "parquet", "chat"),
         ("chat.parquet.gz", None, "chat"),  # Parquet compresses its pages itself

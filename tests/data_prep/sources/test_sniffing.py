@@ -1,5 +1,6 @@
 """What a file holds is told from its content: names promise JSONL and people save arrays and pretty-printed objects."""
 
+import codecs
 import gzip
 import json
 from pathlib import Path
@@ -102,3 +103,20 @@ def test_an_object_nested_too_deeply_for_python_is_a_broken_row(tmp_path: Path) 
     path.write_text('{"a":\n' * 20_000)
     [file] = find_files(Dataset("test", str(path)))
     assert file.format == "jsonl"
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (codecs.BOM_UTF32_LE + "{}".encode("utf-32-le"), "UTF-32"),
+        (codecs.BOM_UTF32_BE + "{}".encode("utf-32-be"), "UTF-32"),
+        (codecs.BOM_UTF16_LE + "{}".encode("utf-16-le"), "UTF-16"),
+        (codecs.BOM_UTF16_BE + "{}".encode("utf-16-be"), "UTF-16"),
+        *((text.encode(f"utf-16-{order}"), "UTF-16") for text in ("{}", "[]") for order in ("le", "be")),
+    ],
+)
+def test_another_encoding_is_named_with_how_to_convert_it(tmp_path: Path, content: bytes, encoding: str) -> None:
+    for name, converted in (("a.json", "rows.jsonl"), ("a.csv", "rows.csv"), ("a.tsv", "rows.tsv")):
+        with pytest.raises(UserError, match=rf"{name} is {encoding}, ") as error:
+            read(tmp_path, content, name)
+        assert error.value.hint == f"Convert it: iconv -f {encoding} -t UTF-8 {tmp_path / name} > {converted}"
