@@ -79,6 +79,12 @@ def test_three_runs_are_suggested_from_three_levels_below_the_nearest_first(tmp_
     assert refused.value.hint == f"Did you mean {' or '.join(f'{tmp_path}/{name}' for name in ('b', 'a/c', 'd/e/f'))}?"
 
 
+@pytest.mark.parametrize("mark", ["run.json", "metrics.jsonl", "history.jsonl"])
+def test_a_run_is_one_from_its_first_record(tmp_path: Path, mark: str) -> None:
+    (tmp_path / mark).write_text("{}\n")
+    assert find_run(str(tmp_path), tmp_path / "artifacts") == tmp_path
+
+
 def test_an_artifact_that_no_run_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     log_artifact(name="Mine", type="model", path=tmp_path / "model", root=tmp_path / "artifacts")
