@@ -202,6 +202,7 @@ def test_a_stream_masks_what_others_print(monkeypatch: pytest.MonkeyPatch):
     MaskedStream(written).writelines(["a correct-horse", "\n"])
     assert written.getvalue() == "with ***\na ***\n"
     assert MaskedStream(written).getvalue() == written.getvalue()
+    assert MaskedStream(written).write("correct-horse") == len("correct-horse")  # what was given, as of any stream
 
 
 @pytest.mark.parametrize(

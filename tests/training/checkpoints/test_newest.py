@@ -322,7 +322,9 @@ def test_a_damaged_checkpoint_that_is_named_itself_is_refused(saved):
     with pytest.raises(UserError, match=r"__0_0\.distcp"):
         find_latest(saved / "iter_0000004")
     (saved / "iter_0000004/.metadata").unlink()  # in a form that we do not know, and do not judge
-    assert find_latest(saved / "iter_0000004").folder == saved / "iter_0000004"
+    unknown = find_latest(saved / "iter_0000004")
+    assert unknown.folder == saved / "iter_0000004"
+    assert unknown.saved  # its settings are read all the same
 
 
 def test_a_checkpoint_that_was_passed_over_is_one_of_those_found(saved):

@@ -81,7 +81,7 @@ def test_without_thinking_there_is_only_an_answer():
 
 def test_a_model_that_ends_its_turn_in_a_thought_has_no_answer():
     reply = reply_to(Scripted("well<|im_end|>"), MESSAGES, Asked())
-    assert (reply.thought, reply.answer, reply.ended) == ("well", "", "stop")
+    assert (reply.thought, reply.answer, reply.answer_tokens, reply.ended) == ("well", "", 0, "stop")
 
 
 def test_a_budget_above_the_limit_closes_no_thought():

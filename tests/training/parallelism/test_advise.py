@@ -101,6 +101,7 @@ def test_every_layout_is_looked_at_that_divides_model_packs_and_batch():
     assert layouts(config("tiny", "run.backend=production"), 2) == plain | divided_packs
     assert layouts(config("tiny", "run.backend=torch"), 2) == plain
     assert layouts(config("tiny"), 2, pack_size=1022) == plain  # of which 4 slices are no whole numbers
+    assert layouts(config("tiny"), 1, pack_size=1023) == {(1, 1, 1, 1, 1)}  # any length, where packs are not divided
     assert layouts(config("tiny"), 7) == {(1, 7, 1, 1, 1)}  # a layer each, as 7 ranks cannot share 4 packs
     assert {sizes[0] * sizes[2] for sizes in layouts(config("tiny"), 8)} == {2, 4}
     # Marks of other stages do not count, and adapters are not trained on divided experts.

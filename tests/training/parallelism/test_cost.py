@@ -63,6 +63,9 @@ def test_context_parallel_ranks_exchange_heads_in_mamba_layers_and_keys_and_valu
     heads = 2 * (32 / 2) * (18 + 6)  # the outputs of the projection, and the inputs of the one back
     keys = 2 * (64 / 2) * 2 * 3
     assert cost(DIVIDED).context == pytest.approx(4 * 2 * (heads + keys) / 2 / INSIDE)
+    more = replace(SMALL, num_key_value_heads=2)
+    heads_of_more = 2 * (32 / 2) * (more.in_proj_width + more.mamba_width)
+    assert cost(DIVIDED, shape=more).context == pytest.approx(4 * 2 * (heads_of_more + 2 * keys) / 2 / INSIDE)
 
 
 def test_data_parallel_ranks_reduce_gradients_and_gather_weights():

@@ -99,6 +99,7 @@ def test_stages_resumptions_and_checkpoints_are_marked(tmp_path: Path) -> None:
         Marker(2000, "checkpoint 2,000", quiet=True),
     ]
     assert by_title(charts_of_run(run))["Loss"].markers == marks_of(run)
+    assert len({chart.group for chart in charts_of_run(run)} - {None, ""}) == 1  # they show the same iterations
 
 
 def test_several_runs_have_a_curve_each_in_every_chart(tmp_path: Path) -> None:
