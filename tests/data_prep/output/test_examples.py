@@ -235,6 +235,7 @@ def test_no_piece_of_a_secret_is_shown_where_an_excerpt_is_cut(
     text = (result.plan.run_dir / EXAMPLES_FILE).read_text() + (result.plan.output_dir / "report.html").read_text()
     assert "longest" in text
     assert "Plant" not in text
+    assert "lante" not in text  # nor without its first letter
 
 
 def test_no_piece_of_a_secret_is_shown_of_a_dropped_row(
