@@ -1,8 +1,9 @@
-"""A running Slurm, or a skip. `.ci/slurm-up` starts a one-node Slurm on Debian."""
+"""A running Slurm, or a skip. `.ci/slurm-up` starts a Slurm of two nodes on Debian."""
 
+import getpass
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def _slurm_answers() -> bool:
         return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=10, check=False).returncode == 0
     except subprocess.TimeoutExpired:
         return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """Cancel what a test that failed has left: the tests after it would wait for its nodes."""
+    yield
+    subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=True, timeout=60)
 
 
 @pytest.fixture
