@@ -15,18 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.warm import nemotron, warm_python
 
 from nemotron.exit_codes import STOPPED
 from nemotron.training import bridge
 
 pytestmark = pytest.mark.megatron
-
-
-def nemotron(*arguments, cwd: Path, **variables):
-    """Run the command line as a user would, from any folder."""
-    command = [sys.executable, "-m", "nemotron", *arguments]
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 
 def records(path: Path) -> list[dict]:
@@ -131,8 +125,11 @@ def test_megatrons_sums_are_not_added_to_ours(evaluated):
 
 
 def test_numbers_that_are_not_finite_stop_the_run_with_step_and_rank(workdir):
-    done = nemotron("super3", "sft", "-c", "tiny", "run.data=splits", "run.output_dir=diverged", "optimizer.lr=1e30",
-                    "train.global_batch_size=1", "train.train_iters=5", cwd=workdir)  # fmt: skip
+    # From nothing: where what Megatron logs goes is settled when it is imported.
+    command = [sys.executable, "-m", "nemotron", "super3", "sft", "-c", "tiny", "run.data=splits",
+               "run.output_dir=diverged", "optimizer.lr=1e30", "train.global_batch_size=1",
+               "train.train_iters=5"]  # fmt: skip
+    done = subprocess.run(command, cwd=workdir, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 1
     assert re.search(r"error: Training diverged: \w+ in .* on rank 0 at iteration \d", done.stderr)
     assert "Traceback" not in done.stderr
@@ -148,7 +145,7 @@ def adapters(workdir):
                  "train.global_batch_size=1", "checkpoint.save_interval=100", "convert_to_hf.enabled=true"]  # fmt: skip
     metrics = workdir / "lora/metrics.jsonl"
     running = subprocess.Popen(
-        [sys.executable, "-m", "nemotron", *arguments],
+        [warm_python(), "-m", "nemotron", *arguments],
         cwd=workdir,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -160,7 +157,7 @@ def adapters(workdir):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(running.pid, signal.SIGTERM)
-    said, errors = running.communicate(timeout=300)
+    said, errors = running.communicate(timeout=900)
     finished = int((workdir / "lora/checkpoints/latest_checkpointed_iteration.txt").read_text())
     continued = nemotron(*arguments, cwd=workdir)
     assert continued.returncode == 0, continued.stderr

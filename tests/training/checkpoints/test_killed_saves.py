@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.warm import warm_python
 
 pytestmark = pytest.mark.megatron
 
@@ -15,7 +16,8 @@ KILLED = str(Path(__file__).with_name("killed_in_a_save.py"))
 
 
 def call(*line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *line], cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
+    python = sys.executable if "torch.distributed.run" in line else warm_python()
+    return subprocess.run([python, *line], cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
 
 
 def records(path: Path) -> list[dict]:
