@@ -33,10 +33,14 @@ def _slurm_answers() -> bool:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_running() -> Iterator[None]:
-    """Cancel what a test that failed has left: the tests after it would wait for its nodes."""
+def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Cancel what a test that failed has left, for whose nodes others would wait; a job from elsewhere stays."""
     yield
-    subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=True, timeout=60)
+    squeue = ["squeue", "-h", f"--user={getpass.getuser()}", "-o", "%i %Z"]
+    listed = subprocess.run(squeue, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    ours = f"{tmp_path_factory.getbasetemp()}/"
+    if left := [job for job, _, folder in (line.partition(" ") for line in listed) if folder.startswith(ours)]:
+        subprocess.run(["scancel", *left], check=True, timeout=60)
 
 
 @pytest.fixture
