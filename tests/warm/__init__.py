@@ -3,8 +3,8 @@
 Importing takes four fifths of such a command. So one process imports Megatron (server.py), and is forked for each
 command; a fork has touched nothing, whatever ran before it. `warm_python()` is a program to start in place of
 `sys.executable` (client.py): the module behind `-m`, or the script, runs in a fork, with the files, the folder and the
-environment of the program, which passes signals on and ends as the fork does. All else that a Python can do is done by
-the usual one, and so is what a command itself starts: the ranks of torchrun, an export.
+environment of the program, which passes signals on and ends as the fork does. What a command itself starts, such as
+torchrun's ranks or an export, is a usual Python. (The tests of exactness fork ranks of their own: launch.py there.)
 
 That modules are there before a command asks for them is a difference, and its log lacks what imports print. So
 tests/training/test_tiny_run.py starts from nothing, as users do, and so do the tests of documentation and Slurm.
@@ -25,7 +25,7 @@ def _start() -> tuple[Path, "subprocess.Popen[bytes]"]:
     """Start the process that imports Megatron; it ends with this one, whose end of the pipe then closes."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     program = folder / "python"
-    client = f"{sys.executable} -SE {Path(__file__).with_name('client.py')} {folder}/socket {sys.executable}"
+    client = f"{sys.executable} -SE {Path(__file__).with_name('client.py')} {folder}/socket"
     program.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
     program.chmod(0o755)
     server = [sys.executable, "-W", "ignore", "-m", "tests.warm.server", str(program)]

@@ -1,4 +1,4 @@
-"""`client.py SOCKET PYTHON LINE...`: have the server behind the socket do what `PYTHON LINE...` does."""
+"""`client.py SOCKET LINE...`: have the server behind the socket do what `python LINE...` does."""
 
 import json
 import os
@@ -10,15 +10,9 @@ import time
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def main(address: str, python: str, line: list[str]) -> None:
+def main(address: str, line: list[str]) -> None:
     """Pass on files and signals, and end as what was asked for ends."""
-    if line[:1] == ["-u"]:
-        line = line[1:]
-        os.environ["PYTHONUNBUFFERED"] = "1"
-    if not line or (line[0].startswith("-") and line[0] != "-m"):
-        os.execv(python, [python, *line])
-    ignored = [signum for signum in PASSED_ON if signal.getsignal(signum) is signal.SIG_IGN]
-    request = {"line": line, "folder": os.getcwd(), "environment": dict(os.environ), "ignored": ignored}
+    request = {"line": line, "folder": os.getcwd(), "environment": dict(os.environ)}
     server = connect(address)
     socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
     process = int(receive(server))
@@ -26,7 +20,8 @@ def main(address: str, python: str, line: list[str]) -> None:
         signal.signal(signum, lambda signum, frame: os.kill(process, signum))
     code = os.waitstatus_to_exitcode(int(receive(server)))
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+        if -code in PASSED_ON:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
 
@@ -56,4 +51,4 @@ def receive(server: socket.socket) -> bytes:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2:])

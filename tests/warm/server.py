@@ -72,13 +72,11 @@ def follow(fork: int, client: socket.socket) -> None:
     os._exit(0)
 
 
-def become(line: list[str], folder: str, environment: dict[str, str], ignored: list[int]) -> None:
+def become(line: list[str], folder: str, environment: dict[str, str]) -> None:
     """Do what `python LINE` does."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for signum in ignored:
-        signal.signal(signum, signal.SIG_IGN)
     if line[0] == "-m":
         sys.path[0] = folder
         sys.argv[1:] = line[2:]
